@@ -1,0 +1,47 @@
+import Foundation
+
+/// What proves who a client is. It never shows its secret.
+public struct NatsCredentials: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    enum Source: Sendable {
+        case file(String)
+        case text(String)
+    }
+
+    let source: Source
+
+    /// A `.creds` file, read again at each connect.
+    public static func file(_ path: String) -> NatsCredentials { NatsCredentials(source: .file(path)) }
+
+    /// The text of a `.creds` file.
+    public static func text(_ text: String) -> NatsCredentials { NatsCredentials(source: .text(text)) }
+
+    /// Writes the text to a file that only its owner may read.
+    public func save(to path: String) throws {
+        guard case .text(let text) = source else { throw NatsError.invalid("these credentials are a file already") }
+        let made = FileManager.default.createFile(
+            atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        if !made { throw CocoaError(.fileWriteUnknown) }
+    }
+
+    /// Says where they are, never what they are.
+    public var description: String {
+        if case .file(let path) = source { return "NatsCredentials(file: \(path))" }
+        return "NatsCredentials(text: ...)"
+    }
+
+    /// The same.
+    public var debugDescription: String { description }
+    /// Nothing of them.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension NatsConnectOptions {
+    /// Options with credentials; set the rest afterwards.
+    public init(creds: NatsCredentials) {
+        self.init()
+        switch creds.source {
+        case .file(let path): credsFile = path
+        case .text(let text): credsText = text
+        }
+    }
+}
