@@ -113,6 +113,47 @@ fn a_small_disk_gives_room_back_as_well() {
     }
 }
 
+/// A program that the store is part of may use up its file descriptors. That passes, and takes nothing with it.
+#[test]
+fn a_process_without_file_descriptors_is_waited_for() {
+    let disk = SimDisk::new(7);
+    let (store, _) = Store::open(small(&disk)).unwrap();
+    let mut places = Vec::new();
+    for seq in 1..=600 {
+        places.push((seq, put(&store, vec![append(seq, 1000)]).unwrap()[0]));
+    }
+    disk.set_exhausted(true);
+    let mut seq = 600;
+    until("segments were made without a file descriptor", || {
+        seq += 1;
+        match put(&store, vec![append(seq, 1000)]) {
+            Ok(at) => places.push((seq, at[0])),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Full), "{error}");
+                return true;
+            }
+        }
+        false
+    });
+    assert_eq!(store.stats().failed, None);
+    put(&store, vec![Op::Put { key: "config".into(), value: "kept".into() }]).unwrap();
+    // Cleaning must open old segments: it waits as well.
+    let (kept, gone): (Vec<_>, Vec<_>) = places.into_iter().partition(|(seq, _)| seq % 10 == 0);
+    put(&store, vec![Op::Remove { stream: 1, seqs: gone }]).unwrap();
+    assert!(matches!(put(&store, vec![append(seq, 1000)]), Err(StoreError::Full)));
+    let before = store.stats().cleaned;
+    disk.set_exhausted(false);
+    until("writing did not go on", || put(&store, vec![append(seq, 1000)]).is_ok());
+    until("cleaning did not go on", || store.stats().cleaned > before + 3);
+    drop(store);
+    let (store, recovered) = Inspected::open(&small(&disk)).unwrap();
+    assert!(recovered.report.is_clean(), "{:?}", recovered.report);
+    assert_eq!(recovered.keys[&b"config"[..]].value, "kept");
+    let messages = &recovered.streams[&1].messages;
+    assert_eq!(messages.len(), kept.len() + 1);
+    assert!(messages.iter().all(|entry| store.read(1, entry.seq, entry.at).is_ok()));
+}
+
 #[test]
 fn more_disk_is_noticed() {
     let disk = SimDisk::new(2);

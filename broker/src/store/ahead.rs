@@ -1,7 +1,8 @@
 //! The helper beside the writer: makes the next segment before it is needed, deletes old ones, reads those to be cleaned.
 use super::codec::Salt;
-use super::fs::{Fs, FsFile};
+use super::fs::{Folder, Fs, FsFile, is_full};
 use super::load::read_all;
+use super::log::Parts;
 use super::reader::lock;
 use super::scan::{Scan, scan};
 use super::segment::{self, AHEAD};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often a full disk is tried again.
+/// How often a full disk is tried again, or a process without file descriptors.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// A segment read for cleaning.
@@ -38,6 +39,7 @@ struct Work {
 pub(super) struct Shared {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    folder: Arc<dyn Folder>,
     store: u64,
     marks: Arc<Superblock>,
     work: Mutex<Work>,
@@ -90,7 +92,7 @@ impl Shared {
                 // First the note that it is not needed, then the file: a crash in between is no missing segment.
                 if self.marks.keep(&marks).is_ok() {
                     let _ = self.fs.remove(&self.dir.join(segment::name(segment)));
-                    let _ = self.fs.sync_dir(&self.dir);
+                    let _ = self.folder.sync();
                 }
             }
             Job::Load(segment) => {
@@ -132,23 +134,18 @@ impl Shared {
 }
 
 impl Ahead {
-    pub(super) fn new(
-        fs: Arc<dyn Fs>,
-        dir: PathBuf,
-        store: u64,
-        marks: Arc<Superblock>,
-        threaded: bool,
-    ) -> io::Result<Ahead> {
+    pub(super) fn new(parts: &Parts) -> io::Result<Ahead> {
         let shared = Arc::new(Shared {
-            fs,
-            dir,
-            store,
-            marks,
+            fs: parts.fs.clone(),
+            dir: parts.dir.clone(),
+            folder: parts.folder.clone(),
+            store: parts.store,
+            marks: parts.marks.clone(),
             work: Mutex::default(),
             asked: Condvar::new(),
             answered: Condvar::new(),
         });
-        let thread = match threaded {
+        let thread = match parts.threaded {
             true => {
                 let shared = shared.clone();
                 Some(thread::Builder::new().name("natsune-ahead".into()).spawn(move || shared.serve())?)
@@ -189,7 +186,7 @@ impl Ahead {
         }
     }
 
-    /// Whether the disk has no room for another segment (`Some(true)`), or making one failed otherwise (`Some(false)`). `wait`
+    /// Whether there is no room for another segment (`Some(true)`), or making one failed otherwise (`Some(false)`). `wait`
     /// until that is known.
     pub(super) fn trouble(&self, wait: bool) -> Option<bool> {
         let mut work = lock(&self.shared.work);
@@ -211,7 +208,8 @@ impl Ahead {
                 return Ok(Some(ready));
             }
             if let Some(error) = &work.error {
-                return Err(io::Error::new(error.kind(), error.to_string()));
+                let again = || io::Error::new(error.kind(), error.to_string());
+                return Err(error.raw_os_error().map_or_else(again, io::Error::from_raw_os_error));
             }
             if work.want.is_none_or(|(len, _)| len < least) || self.thread.is_none() {
                 return Ok(None);
@@ -257,8 +255,4 @@ impl Drop for Ahead {
             self.stop();
         }
     }
-}
-
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

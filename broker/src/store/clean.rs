@@ -3,13 +3,15 @@
 //!
 //! Nothing but messages, keys, notes and findings is ever copied: a remove or delete speaks about older records only, and
 //! when its own segment is the oldest, those are gone.
-use super::ahead::Loaded;
+use super::ahead::{Ahead, Loaded};
 use super::encode::Extra;
+use super::fs::is_full;
 use super::ledger::Ledger;
 use super::record::{self, Draft, HEAD, Head, Kind, MOVED};
 use super::scan::gone;
 use super::types::Location;
 use std::collections::{HashSet, VecDeque};
+use std::io;
 
 /// The one segment being cleaned, if any.
 #[derive(Default)]
@@ -126,9 +128,13 @@ impl Cleaner {
         }
     }
 
-    /// The segment cannot be read; nothing is cleaned until the next start.
-    pub(super) fn give_up(&mut self) {
-        self.stuck = self.job.take().map(|job| job.segment);
+    /// What cannot be read cannot be cleaned, until the next start: the disk fills up more, but everything goes on. A
+    /// trouble that passes is waited for.
+    pub(super) fn not_loaded(&mut self, error: &io::Error, ahead: &Ahead) {
+        match &self.job {
+            Some(job) if is_full(error) => ahead.load(job.segment),
+            _ => self.stuck = self.job.take().map(|job| job.segment),
+        }
     }
 
     pub(super) fn has_copies(&self) -> bool {

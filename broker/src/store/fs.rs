@@ -22,7 +22,14 @@ pub trait FsFile: Send + Sync {
     }
 }
 
-/// A disk. Names become durable with `sync_dir`, contents with `sync_data`.
+/// An open folder. It stays open, since a program that has used up its file descriptors could not open it in the moment
+/// when its names must become durable.
+pub trait Folder: Send + Sync {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A disk. Names become durable with `Folder::sync`, contents with `sync_data`.
 pub trait Fs: Send + Sync {
     /// Makes a folder and its parents, private to the owner, and their names durable.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -36,10 +43,15 @@ pub trait Fs: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Deletes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in a folder durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Opens a folder.
+    fn folder(&self, path: &Path) -> io::Result<Box<dyn Folder>>;
     /// Takes the lock file for as long as the guard lives; `None` when somebody else has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
+}
+
+/// Whether there is no room, on the disk or among the process's open files: a trouble that passes.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) || sys::no_descriptor(error)
 }
 
 /// The operating system's files.
@@ -82,8 +94,19 @@ mod sys {
     pub fn create_dir(path: &Path) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(path)
     }
-    pub fn sync_dir(dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+    pub struct RealFolder(fs::File);
+    impl RealFolder {
+        pub fn open(path: &Path) -> io::Result<RealFolder> {
+            Ok(RealFolder(fs::File::open(path)?))
+        }
+    }
+    impl Folder for RealFolder {
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync_all()
+        }
+    }
+    pub fn no_descriptor(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
     }
 }
 
@@ -112,8 +135,19 @@ mod sys {
     pub fn create_dir(path: &Path) -> io::Result<()> {
         fs::create_dir(path)
     }
-    pub fn sync_dir(_dir: &Path) -> io::Result<()> {
-        Ok(()) // NTFS journals names; a folder cannot be synced.
+    pub struct RealFolder;
+    impl RealFolder {
+        pub fn open(_path: &Path) -> io::Result<RealFolder> {
+            Ok(RealFolder)
+        }
+    }
+    impl Folder for RealFolder {
+        fn sync(&self) -> io::Result<()> {
+            Ok(()) // NTFS journals names; a folder cannot be synced.
+        }
+    }
+    pub fn no_descriptor(_error: &io::Error) -> bool {
+        false // Handles are bounded by memory only.
     }
 }
 
@@ -157,7 +191,7 @@ impl Fs for RealFs {
             Err(error) => return Err(error),
         }
         // A folder whose name is lost takes everything in it along.
-        sys::sync_dir(parent)
+        self.folder(parent)?.sync()
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         let file = sys::guard(OpenOptions::new().read(true).write(true)).open(path)?;
@@ -185,8 +219,8 @@ impl Fs for RealFs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        sys::sync_dir(dir)
+    fn folder(&self, path: &Path) -> io::Result<Box<dyn Folder>> {
+        Ok(Box::new(sys::RealFolder::open(path)?))
     }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let file = sys::guard(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)?;

@@ -1,10 +1,10 @@
 //! The writing side of the log: groups of commits become batches, batches are synced, the ledger is kept.
-use super::ahead::{Ahead, is_full};
+use super::ahead::Ahead;
 use super::batch::{Builder, Meta};
 use super::clean::Cleaner;
 use super::codec::{PAGE, Salt, align};
 use super::encode::{Company, Extra, ExtraBody, draft, kind, size, too_long};
-use super::fs::{Fs, FsFile};
+use super::fs::{Folder, Fs, FsFile, is_full};
 use super::ledger::{Ledger, Segment};
 use super::ranges::compress;
 use super::reader::{Reader, lock};
@@ -49,6 +49,7 @@ pub(super) struct Tail {
 pub(super) struct Parts {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
+    pub folder: Arc<dyn Folder>,
     pub store: u64,
     pub segment_bytes: u64,
     pub sync: bool,
@@ -79,9 +80,8 @@ enum Slot {
 
 impl Log {
     pub(super) fn new(parts: Parts) -> io::Result<Log> {
-        let ahead = Ahead::new(parts.fs.clone(), parts.dir.clone(), parts.store, parts.marks.clone(), parts.threaded)?;
-        let mut log =
-            Log { ahead, cleaner: Cleaner::default(), unsynced: None, failed: false, counts: Stats::default(), parts };
+        let (ahead, cleaner) = (Ahead::new(&parts)?, Cleaner::default());
+        let mut log = Log { parts, ahead, cleaner, unsynced: None, failed: false, counts: Stats::default() };
         log.want_next();
         log.publish();
         Ok(log)
@@ -180,7 +180,7 @@ impl Log {
             return Err(self.fail("new segment", &error));
         }
         let path = dir.join(segment::name(number));
-        if let Err(error) = self.parts.fs.rename(&from, &path).and_then(|()| self.parts.fs.sync_dir(&dir)) {
+        if let Err(error) = self.parts.fs.rename(&from, &path).and_then(|()| self.parts.folder.sync()) {
             return Err(self.fail("new segment", &error));
         }
         let file: Arc<dyn FsFile> = Arc::from(file);
@@ -209,7 +209,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the disk has no room for a next segment; `wait` until that is known.
+    /// Whether there is no room for a next segment; `wait` until that is known.
     fn is_full(&self, wait: bool) -> bool {
         let full = self.ahead.trouble(wait) == Some(true);
         self.parts.reader.full.store(full, Ordering::Relaxed);
@@ -562,8 +562,7 @@ impl Log {
         if let Some(loaded) = self.ahead.loaded() {
             match loaded {
                 Ok(loaded) => self.cleaner.loaded(loaded, &self.parts.ledger),
-                // What cannot be read cannot be cleaned: the disk fills up more, but everything goes on.
-                Err(_) => self.cleaner.give_up(),
+                Err(error) => self.cleaner.not_loaded(&error, &self.ahead),
             }
         }
         let told = !self.parts.extras.iter().any(|extra| matches!(extra, Extra::End { .. }));

@@ -1,6 +1,6 @@
 //! Opening a store: the lock, whose files there are, the walk through them, and what the writer goes on with.
 use super::encode::Extra;
-use super::fs::FsFile;
+use super::fs::{Folder, FsFile};
 use super::ledger::Ledger;
 use super::load::Source;
 use super::log::Parts;
@@ -68,7 +68,8 @@ pub(super) fn open(options: &Options, threaded: bool) -> Result<(Parts, Recovere
         extras.push_back(Extra::End { stream, unless_after: tail.segment });
     }
     // The names of the superblock and of what an earlier process made just before it died: before anything relies on them.
-    fs.sync_dir(&dir)?;
+    let folder: Arc<dyn Folder> = Arc::from(fs.folder(&dir)?);
+    folder.sync()?;
     let marks = Arc::new(Superblock::new(file, store, &slots));
     marks.keep(&Marks {
         batch: tail.batch,
@@ -88,6 +89,7 @@ pub(super) fn open(options: &Options, threaded: bool) -> Result<(Parts, Recovere
     let parts = Parts {
         fs: fs.clone(),
         dir: dir.clone(),
+        folder,
         store,
         segment_bytes: options.segment_bytes.clamp(4096, u64::from(segment::MOST)),
         sync: options.sync,

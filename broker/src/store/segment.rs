@@ -121,7 +121,7 @@ pub(super) fn quarantine(fs: &dyn Fs, dir: &Path, what: &str, bytes: &[u8]) -> i
         let _ = fs.remove(&path);
         return Err(error);
     }
-    fs.sync_dir(&folder)?;
+    fs.folder(&folder)?.sync()?;
     Ok(Some(path))
 }
 

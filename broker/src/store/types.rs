@@ -262,8 +262,9 @@ pub struct Stats {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The disk has no room. Nothing was written; it works again by itself once there is room.
-    #[error("the disk is full")]
+    /// The disk has no room, or the process has no file descriptor left for the next file. Nothing was written; it works
+    /// again by itself once there is room.
+    #[error("no room: the disk is full, or the process has no file descriptor left")]
     Full,
     /// A write or sync failed, so the store is read-only until it is opened again.
     #[error("the store is read-only after a failed write")]

@@ -1,6 +1,6 @@
 //! A disk in memory that keeps only what was synced, and of the rest whatever it likes.
 use super::rng::Rng;
-use crate::store::fs::{Fs, FsFile};
+use crate::store::fs::{Folder, Fs, FsFile};
 use crate::store::reader::lock;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -52,6 +52,8 @@ struct World {
     locks: BTreeSet<PathBuf>,
     capacity: Option<u64>,
     lies: bool,
+    /// The process has no file descriptor left.
+    exhausted: bool,
     rng: Option<Rng>,
 }
 
@@ -62,6 +64,12 @@ pub struct SimDisk(Arc<Mutex<World>>);
 struct SimFile {
     disk: SimDisk,
     inode: u64,
+    boot: u64,
+}
+
+struct SimFolder {
+    disk: SimDisk,
+    path: PathBuf,
     boot: u64,
 }
 
@@ -168,6 +176,14 @@ impl World {
         }
     }
 
+    fn can_open(&self) -> io::Result<()> {
+        match (self.down, self.exhausted) {
+            (true, _) => Err(power_lost()),
+            (false, true) => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+            (false, false) => Ok(()),
+        }
+    }
+
     fn used(&self) -> u64 {
         self.names.values().filter_map(|inode| self.inodes.get(inode)).map(|inode| inode.data.len() as u64).sum()
     }
@@ -237,6 +253,11 @@ impl SimDisk {
     /// Makes every sync return at once without doing anything: for showing that tests notice.
     pub fn set_lies(&self, lies: bool) {
         lock(&self.0).lies = lies;
+    }
+
+    /// From now on nothing can be opened, for want of a file descriptor; or it can again.
+    pub fn set_exhausted(&self, exhausted: bool) {
+        lock(&self.0).exhausted = exhausted;
     }
 
     /// Whether the power is out.
@@ -396,6 +417,25 @@ impl FsFile for SimFile {
     }
 }
 
+impl Folder for SimFolder {
+    fn sync(&self) -> io::Result<()> {
+        let mut world = lock(&self.disk.0);
+        world.simple(self.boot)?;
+        if world.lies {
+            return Ok(());
+        }
+        let mine = |change: &NameChange| match change {
+            NameChange::Create(path, _) | NameChange::Remove(path) | NameChange::Rename(path, _) => {
+                path.parent() == Some(self.path.as_path())
+            }
+        };
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut world.pending).into_iter().partition(mine);
+        now.iter().for_each(|change| World::apply(&mut world.durable, change));
+        world.pending = later;
+        Ok(())
+    }
+}
+
 impl Fs for SimDisk {
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
         if lock(&self.0).down { Err(power_lost()) } else { Ok(()) }
@@ -403,9 +443,7 @@ impl Fs for SimDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         let world = lock(&self.0);
-        if world.down {
-            return Err(power_lost());
-        }
+        world.can_open()?;
         let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         let boot = world.boot;
         drop(world);
@@ -416,6 +454,7 @@ impl Fs for SimDisk {
         let mut world = lock(&self.0);
         let boot = world.boot;
         world.simple(boot)?;
+        world.can_open()?;
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -458,22 +497,10 @@ impl Fs for SimDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut world = lock(&self.0);
-        let boot = world.boot;
-        world.simple(boot)?;
-        if world.lies {
-            return Ok(());
-        }
-        let mine = |change: &NameChange| match change {
-            NameChange::Create(path, _) | NameChange::Remove(path) | NameChange::Rename(path, _) => {
-                path.parent() == Some(dir)
-            }
-        };
-        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut world.pending).into_iter().partition(mine);
-        now.iter().for_each(|change| World::apply(&mut world.durable, change));
-        world.pending = later;
-        Ok(())
+    fn folder(&self, path: &Path) -> io::Result<Box<dyn Folder>> {
+        let world = lock(&self.0);
+        world.can_open()?;
+        Ok(Box::new(SimFolder { disk: self.clone(), path: path.to_owned(), boot: world.boot }))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
