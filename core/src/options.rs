@@ -45,7 +45,8 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// False: the client closes when its connection breaks.
     pub reconnect: bool,
-    /// The first delay between attempts; doubles with full jitter.
+    /// The first delay between attempts; doubles with full jitter, and starts anew after a connection that lasted longer
+    /// than the longest delay.
     #[serde(with = "seconds")]
     pub reconnect_delay: Duration,
     /// The longest delay between attempts.

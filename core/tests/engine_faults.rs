@@ -33,6 +33,30 @@ async fn flush_of_a_silent_server_times_out() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_each_connection_at_once_is_dialled_ever_more_slowly() {
+    let server = FakeServer::start().await;
+    let first = Duration::from_millis(1);
+    let (client, connection) = pair_with(&server, |o| {
+        (o.reconnect_delay, o.reconnect_delay_max) = (first, Duration::from_secs(60));
+    })
+    .await;
+    let mut events = client.events();
+    drop(connection);
+    // With jitter each delay is something between nothing and a bound; the bound doubles, up to about a second in here.
+    for _ in 0..10 {
+        loop {
+            match soon("an event", events.next()).await {
+                Some(Event::Reconnecting { delay, .. }) if delay > first => return,
+                Some(Event::Reconnecting { .. }) => break,
+                event => assert!(event.is_some()),
+            }
+        }
+        drop(server.accept_client().await);
+    }
+    panic!("the delay does not grow");
+}
+
+#[tokio::test]
 async fn subscribe_waits_for_the_pong_behind_it() {
     let server = FakeServer::start().await;
     let (client, mut connection) = pair_with(&server, |o| o.subscribe_timeout = Duration::from_millis(50)).await;

@@ -1,7 +1,7 @@
 //! The life of a client: connect, drive, and after a break connect again, until it is closed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use natsune_protocol::{Limits, Parser, ServerOp};
 use tokio::sync::oneshot;
@@ -34,7 +34,7 @@ impl Drop for Guard {
 /// The supervisor's task. `first` is told when the first pass over the pool succeeded or failed.
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<Result<()>>) {
     let guard = Guard(Arc::clone(&engine));
-    let mut life = Life { engine, first: Some(first), attempt: 0, tried: 0, refusal: None };
+    let mut life = Life { engine, first: Some(first), attempt: 0, short: 0, tried: 0, refusal: None };
     life.run().await;
     drop(guard);
 }
@@ -44,6 +44,8 @@ struct Life {
     first: Option<oneshot::Sender<Result<()>>>,
     /// Since the last break.
     attempt: u64,
+    /// Connections in a row that ended before the longest delay between attempts was over.
+    short: u64,
     /// In the first pass.
     tried: usize,
     /// The refusal to report for the first pass.
@@ -104,7 +106,9 @@ impl Life {
         if let Some(first) = self.first.take() {
             let _ = first.send(Ok(()));
         }
+        let since = Instant::now();
         let stop = driver.run().await;
+        self.short = if since.elapsed() < engine.options.reconnect_delay_max { self.short + 1 } else { 0 };
         let broken = engine.wire.on_break(&driver.chunk, driver.written, &engine.requests);
         let (Stop::Broken(error), Some(broken)) = (stop, broken) else {
             engine.wire.settle(&driver.chunk, driver.written, &engine.requests);
@@ -190,9 +194,10 @@ impl Life {
     }
 
     /// Doubles with each pass over the pool; full jitter, so that clients that lost one server do not come back together.
+    /// A connection that ends at once is no better than none: the delay starts anew only after one that lasted.
     fn delay(&self) -> Duration {
         let options = &self.engine.options;
-        let passes = (self.attempt - 1) / (self.engine.lock_pool().len().max(1) as u64);
+        let passes = (self.attempt - 1 + self.short) / (self.engine.lock_pool().len().max(1) as u64);
         let most = options.reconnect_delay.saturating_mul(1 << passes.min(16)).min(options.reconnect_delay_max);
         most.mul_f64(rand::random_range(0.0..=1.0))
     }
