@@ -18,9 +18,13 @@ public struct NatsCredentials: Sendable, CustomStringConvertible, CustomDebugStr
     /// Writes the text to a file that only its owner may read.
     public func save(to path: String) throws {
         guard case .text(let text) = source else { throw NatsError.invalid("these credentials are a file already") }
-        let made = FileManager.default.createFile(
-            atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
-        if !made { throw CocoaError(.fileWriteUnknown) }
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        // An older file may have had other rights.
+        guard fchmod(descriptor, 0o600) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        try file.write(contentsOf: Data(text.utf8))
+        try file.close()
     }
 
     /// Says where they are, never what they are.

@@ -269,6 +269,20 @@ final class HostileTests: XCTestCase {
         let folder = FileManager.default.temporaryDirectory
         await assertInvalid("a file") { try NatsCredentials.file("user.creds").save(to: folder.path) }
     }
+
+    func testCredentialsAreWrittenForTheirOwnerOnly() throws {
+        let files = FileManager.default
+        let path = files.temporaryDirectory.appendingPathComponent("\(UUID()).creds").path
+        defer { try? files.removeItem(atPath: path) }
+        try "older, longer and readable by all".write(toFile: path, atomically: false, encoding: .utf8)
+        try files.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
+        try NatsCredentials.text("secret").save(to: path)
+        XCTAssertEqual(try files.attributesOfItem(atPath: path)[.posixPermissions] as? Int, 0o600)
+        XCTAssertEqual(try String(contentsOfFile: path, encoding: .utf8), "secret")
+        XCTAssertThrowsError(try NatsCredentials.text("secret").save(to: path + "/no/folder")) { error in
+            XCTAssertTrue(error is POSIXError, "\(error)")
+        }
+    }
 }
 
 private func assertInvalid(

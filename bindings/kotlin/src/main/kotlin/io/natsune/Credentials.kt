@@ -1,5 +1,6 @@
 package io.natsune
 
+import io.natsune.internal.invalid
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardOpenOption
@@ -10,12 +11,16 @@ public class Credentials private constructor(
     internal val path: String?,
     internal val text: String?,
 ) {
-    /** Writes the text to a new file that only its owner may read. */
+    /** Writes the text to a file that only its owner may read. */
     public fun save(to: Path) {
-        val content = text ?: Files.readString(Path.of(path.orEmpty()))
-        val owner = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"))
-        val options = setOf(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
-        Files.newByteChannel(to, options, owner).use { it.write(Charsets.UTF_8.encode(content)) }
+        val content = Charsets.UTF_8.encode(text ?: throw invalid("these credentials are a file already"))
+        val owner = PosixFilePermissions.fromString("rw-------")
+        val options = setOf(StandardOpenOption.CREATE, StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE)
+        Files.newByteChannel(to, options, PosixFilePermissions.asFileAttribute(owner)).use { file ->
+            // An older file may have had other rights.
+            Files.setPosixFilePermissions(to, owner)
+            while (content.hasRemaining()) file.write(content)
+        }
     }
 
     override fun toString(): String = if (path != null) "Credentials(file: $path)" else "Credentials(text: ...)"

@@ -19,6 +19,8 @@ import kotlinx.serialization.json.int
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 import java.net.URI
+import java.nio.file.Files
+import java.nio.file.attribute.PosixFilePermissions
 import kotlin.coroutines.CoroutineContext
 import kotlin.test.Test
 import kotlin.test.assertEquals
@@ -208,6 +210,21 @@ class HostileTest {
             consumption.stop()
             consumption.closed()
         }
+
+    @Test
+    fun `credentials are written for their owner only`() {
+        val file = Files.createTempFile("natsune", ".creds")
+        try {
+            Files.writeString(file, "older, longer and readable by all")
+            Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-r--r--"))
+            Credentials.text("secret").save(file)
+            assertEquals("rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(file)))
+            assertEquals("secret", Files.readString(file))
+            runBlocking { invalid("a file already") { Credentials.file(file).save(file) } }
+        } finally {
+            Files.delete(file)
+        }
+    }
 
     @Test
     fun `a failure is unchecked`() {
