@@ -34,7 +34,8 @@ impl Engine {
             // The clock stops when the client closes; then there is nothing left to wait for.
             None if inbox.is_handled() => Ok(()),
             None => Err(self.late(format!(
-                "{:?} was not drained within {limit:?}: {} messages were not handled",
+                "{:?} was not drained within {limit:?}: {} messages were not handled (one that was handed out counts as \
+                 handled when the next is asked for)",
                 inbox.subject,
                 inbox.stats().pending + inbox.stats().unhandled
             ))),
